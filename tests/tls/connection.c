@@ -308,8 +308,8 @@ PROMISE_EITHER(connection, message_is_received_by_one_call)
     check(atomic_load(&receives) <= 3 * MESSAGES + OTHERS);
 }
 
-/* Each sendmsg(2) of ferry's, since they were last forgotten: the flags, and how many had more than
- * a packet has. */
+/* Each send(2) and sendmsg(2) of ferry's, since they were last forgotten: the flags, and how many
+ * had more than a packet has. */
 static atomic_uint sends_before_more, other_sends, sends_beyond_a_packet;
 
 static void forget_sends(void)
@@ -327,11 +327,22 @@ static size_t bytes_of(const struct msghdr *message)
     return size;
 }
 
-WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+static void note_send(size_t size, int flags)
 {
     enum { PACKET = 65536 - 20 - 32 }; /* loopback's, without the headers of IP and TCP */
     atomic_fetch_add((flags & MSG_MORE) != 0 ? &sends_before_more : &other_sends, 1);
-    atomic_fetch_add(&sends_beyond_a_packet, bytes_of(message) > PACKET);
+    atomic_fetch_add(&sends_beyond_a_packet, size > PACKET);
+}
+
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    note_send(size, flags);
+    return __real_send(fd, data, size, flags);
+}
+
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+{
+    note_send(bytes_of(message), flags);
     return __real_sendmsg(fd, message, flags);
 }
 

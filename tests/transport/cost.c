@@ -80,6 +80,12 @@ PROMISE_BOTH(cost, owner_looks_out_behind_a_question_and_not_behind_writes_that_
 
 static atomic_uint sends;
 
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    atomic_fetch_add(&sends, 1);
+    return __real_send(fd, data, size, flags);
+}
+
 WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
     atomic_fetch_add(&sends, 1);

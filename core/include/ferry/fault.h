@@ -39,7 +39,7 @@ typedef struct ferry_faults ferry_faults;
 /* Which system calls a fault is about. */
 typedef enum ferry_fault_call {
     FERRY_CALL_ANY,      /* all that follow, in one count */
-    FERRY_CALL_WRITE,    /* sendmsg(2), writev(2), pwritev2(2) */
+    FERRY_CALL_WRITE,    /* send(2), sendmsg(2), writev(2), pwritev2(2) */
     FERRY_CALL_SENDFILE, /* sendfile(2) */
     FERRY_CALL_SPLICE,   /* splice(2) */
     FERRY_CALL_READ,     /* preadv2(2), recv(2), recvmsg(2) */

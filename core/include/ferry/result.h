@@ -42,7 +42,7 @@ typedef enum __attribute__((packed)) ferry_phase {
  */
 typedef enum __attribute__((packed)) ferry_method {
     FERRY_METHOD_NONE,     /* no byte was moved; or the bytes of several requests are added up */
-    FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory; recv(2) into it */
+    FERRY_METHOD_MEMORY,   /* send(2), sendmsg(2) or writev(2) from memory; recv(2) into it */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
     FERRY_METHOD_SPLICE,   /* splice(2): from a pipe or a socket */
     FERRY_METHOD_COPY      /* read, or generated, and written through a buffer */

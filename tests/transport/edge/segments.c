@@ -92,6 +92,11 @@ static ssize_t note(asked *to, size_t size, ssize_t moved)
     return moved;
 }
 
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    return note(&of_send, size, __real_send(fd, data, size, flags));
+}
+
 WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
     size_t size = 0;

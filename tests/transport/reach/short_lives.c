@@ -37,7 +37,7 @@ enum {
 static const char *const names[KINDS] = {"accept4",    "close",      "connect",     "epoll_ctl",
                                          "fcntl",      "fstat",      "getpeername", "getsockname",
                                          "getsockopt", "ioctl",      "MSG_MORE",    "recv",
-                                         "sendmsg",    "setsockopt", "shutdown"};
+                                         "send",       "setsockopt", "shutdown"};
 
 static atomic_uint made[KINDS];
 static _Thread_local bool counts_here;
@@ -77,11 +77,22 @@ WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *valu
      fd, level, name, value, size)
 WRAP(SHUTDOWN, int, shutdown, (int fd, int how), fd, how)
 
-WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+static void count_send(int flags)
 {
     count(SEND);
     if ((flags & MSG_MORE) != 0)
         count(MORE);
+}
+
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    count_send(flags);
+    return __real_send(fd, data, size, flags);
+}
+
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+{
+    count_send(flags);
     return __real_sendmsg(fd, message, flags);
 }
 

@@ -427,7 +427,7 @@ FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
  * @return 0, or an error that every submit can return (see the top of this header). -EINVAL also
  *         means that data is NULL while length is not 0.
  * Outcome: 0, or one that every request for data can have (see the top of this header).
- * Source: sendmsg(2) with MSG_NOSIGNAL, writev(2).
+ * Source: send(2) and sendmsg(2) with MSG_NOSIGNAL, writev(2).
  */
 FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
                                  const ferry_request_options *options, ferry_promise **ret_promise);
@@ -498,7 +498,7 @@ FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file
  *         while count is not 0, or that a part is of an unknown kind.
  * Outcome: 0, one that every request for data can have (see the top of this header), one that
  *         ferry_stream_sendfile can have, or one that a generator gave (<ferry/part.h>).
- * Source: sendmsg(2), writev(2), sendfile(2), splice(2).
+ * Source: send(2), sendmsg(2), writev(2), sendfile(2), splice(2).
  */
 FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                                 const ferry_request_options *options, ferry_promise **ret_promise);
