@@ -53,11 +53,22 @@ static void fire_all(ferry__timers *timers)
     }
 }
 
+/* A callback may have ended the thread. Once: what releases do may bring another inbox. */
+static void end_callback(ferry__thread *thread)
+{
+    void (*if_ended)(void *arg) = thread->if_ended;
+    thread->if_ended = NULL;
+    if (if_ended != NULL)
+        if_ended(thread->if_ended_arg);
+    thread->in_callback = false;
+}
+
 static void close_inbox(void *arg)
 {
     ferry__inbox *inbox = arg;
-    ferry__thread_current()->inbox = NULL;
-    ferry__thread_current()->in_callback = false; /* one of them may have ended the thread */
+    ferry__thread *thread = ferry__thread_current();
+    end_callback(thread);
+    thread->inbox = NULL;
     atomic_store(&inbox->closed, true);
     discard_chain(inbox->being_run);
     discard_chain(ferry__own_mail_take(&inbox->own_mail));

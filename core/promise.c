@@ -232,19 +232,27 @@ static void callback_release(void *arg)
     ferry__promise_unobserve(promise);
 }
 
-/* Runs the callback on the observer's thread; where that has ended, only releases the observer. */
+/* Runs the callback. If that ends its thread, the inbox releases the observer. */
+static void call_back(ferry__observer *observer)
+{
+    ferry__thread *thread = ferry__thread_current();
+    ferry__promise_note_seen(observer->promise);
+    thread->if_ended_arg = observer;
+    thread->if_ended = callback_release;
+    observer->callback(observer->promise, &observer->promise->result, observer->arg);
+    thread->if_ended = NULL;
+}
+
+/* On the observer's thread; where that has ended, only releases the observer. */
 static void callback_deliver(ferry__mail *mail, bool receiver_gone)
 {
     ferry__observer *observer = (ferry__observer *)mail;
-    pthread_cleanup_push(callback_release, observer); /* the callback may end its thread */
-    if (receiver_gone) {
+    if (receiver_gone)
         ferry__log(FERRY_LOG_WARNING,
                    "a thread ended before a callback that it had registered could run");
-    } else {
-        ferry__promise_note_seen(observer->promise);
-        observer->callback(observer->promise, &observer->promise->result, observer->arg);
-    }
-    pthread_cleanup_pop(1);
+    else
+        call_back(observer);
+    callback_release(observer);
 }
 
 /* For an observer that is told of a cancel alone. */

@@ -193,6 +193,30 @@ PROMISE(releases, callback_or_block_that_ends_its_thread_has_its_arg_released)
     drop(s.promise);
 }
 
+/* At the end of a thread, when its inbox has closed: ferry makes it another one. */
+static void use_promises_once_more(void *)
+{
+    drop(make_settled(0, 0));
+}
+
+static pthread_key_t at_thread_end; /* made after ferry's, and looked at after it */
+
+static void *end_in_a_callback_and_go_on(void *arg)
+{
+    check_eq(pthread_setspecific(at_thread_end, arg), 0);
+    return end_in_a_callback(arg);
+}
+
+PROMISE(releases, arg_is_released_once_also_if_the_ending_thread_uses_promises_again)
+{
+    scene s = {.promise = make_settled(0, 0)};
+    check_eq(pthread_key_create(&at_thread_end, use_promises_once_more), 0);
+    run_to_its_end(end_in_a_callback_and_go_on, &s);
+    check_kept(&s.args[0], 1, 1);
+    drop(s.promise);
+    pthread_key_delete(at_thread_end);
+}
+
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 PROMISE(releases, chains_arg_is_released_before_the_sequence_settles_whether_a_block_ran_or_not)
