@@ -445,6 +445,7 @@ static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
     unsigned char turns_ahead = task->turns_ahead;
     task->scheduled = task->is_first = false;
     task->turns_ahead = 0;
+    owner->turns++;
     ferry__activity_begin(&owner->activity, task, now);
     if (task->turn(task) == FERRY__TURN_AGAIN) {
         task->turns_ahead = turns_ahead > 0 ? turns_ahead - 1 : 0;

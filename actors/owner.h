@@ -125,6 +125,7 @@ struct ferry__owner {
     ferry__task_row runnable;
     ferry__task_row ahead; /* of those: what mail has woken meanwhile; empty between rounds */
     unsigned room_ahead;   /* how many more may join them */
+    unsigned turns;        /* how many it has given */
     int64_t went_ahead_at; /* when one did that was soon over, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
@@ -246,6 +247,12 @@ void ferry__owner_schedule_first(ferry__owner *owner, ferry__task *task);
 
 /* In a turn: whether other tasks wait for theirs. Else the owner looks at its fds next. */
 bool ferry__owner_has_more(const ferry__owner *owner);
+
+/* How many turns it has given so far, this one included. It counts round. */
+static inline unsigned ferry__owner_turns(const ferry__owner *owner)
+{
+    return owner->turns;
+}
 
 /*
  * In a turn: whether tasks with little to do have gone ahead of others just now. Then turns are to

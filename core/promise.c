@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 

@@ -20,7 +20,9 @@
     ((ferry__acceptor *)(void *)((char *)(pointer)-offsetof(ferry__acceptor, member)))
 
 enum {
-    BATCH = 16, /* connections a turn: a flood of them delays the owner's streams by so much */
+    /* Connections a turn: a flood of them delays the owner's streams by so much. */
+    LEAST_BATCH = 16,
+    MOST_BATCH = 256,
     /* How much more than the least loaded one an owner may have and still take a connection at
      * once: so few that it shows in no balance, and several for each time that the others are
      * woken. */
@@ -661,13 +663,31 @@ static void end(ferry__acceptor *acceptor)
     ferry__owner_release(owner);
 }
 
+/* From here on turns are counted. */
+static void count_turns(ferry__acceptor *acceptor)
+{
+    acceptor->turns_before = ferry__owner_turns(acceptor->owner);
+}
+
+/*
+ * How many connections to accept: as many as others had turns since. Who waits to be accepted is a
+ * client, too. Beside a thousand busy ones a crowd would else come in so slowly that its last ones
+ * wait for seconds.
+ */
+static unsigned choose_batch(const ferry__acceptor *acceptor)
+{
+    unsigned turns = ferry__owner_turns(acceptor->owner) - acceptor->turns_before;
+    return turns < LEAST_BATCH ? LEAST_BATCH : turns < MOST_BATCH ? turns : MOST_BATCH;
+}
+
 /*
  * With nothing else to do the owner looks at its fds next, which tells whether another connection
  * waits. So it is not asked for in vain. @return whether to go on in another turn.
  */
 static bool accept_some(ferry__acceptor *acceptor)
 {
-    for (unsigned i = 0; i < BATCH; i++) {
+    unsigned batch = choose_batch(acceptor);
+    for (unsigned i = 0; i < batch; i++) {
         if (!accept_one(acceptor))
             return false;
         if (!ferry__owner_has_more(acceptor->owner)) {
@@ -675,6 +695,7 @@ static bool accept_some(ferry__acceptor *acceptor)
             return false;
         }
     }
+    count_turns(acceptor);
     return true;
 }
 
@@ -692,6 +713,7 @@ static ferry__turn take_turn(ferry__task *task)
 
 static void schedule(ferry__acceptor *acceptor)
 {
+    count_turns(acceptor);
     ferry__owner_schedule(acceptor->owner, &acceptor->task);
 }
 
@@ -732,6 +754,7 @@ static void be_ready(ferry__watch *watch, uint32_t events)
 {
     ferry__acceptor *acceptor = ACCEPTOR_OF(watch, watch);
     (void)events;
+    count_turns(acceptor);
     ferry__owner_schedule_first(acceptor->owner, &acceptor->task);
 }
 

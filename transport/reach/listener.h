@@ -76,10 +76,11 @@ typedef struct ferry__acceptor {
     /* The owner's. */
     ferry__task task;
     ferry__watch watch;
-    ferry__timer timer;   /* when to look again, whether it is told or not */
-    int64_t patience_ns;  /* how long the last wait for fds or memory was */
-    int64_t leaves_until; /* so long it leaves connections to others; 0: it does not */
-    bool waits_for_room;  /* wants_room is set, or room_mail is on its way */
+    ferry__timer timer;    /* when to look again, whether it is told or not */
+    int64_t patience_ns;   /* how long the last wait for fds or memory was */
+    int64_t leaves_until;  /* so long it leaves connections to others; 0: it does not */
+    unsigned turns_before; /* of its owner's: before those that are counted */
+    bool waits_for_room;   /* wants_room is set, or room_mail is on its way */
     bool has_started; /* start_mail has come; if the service is destroyed, perhaps as the last */
     bool is_closing;  /* close_mail has come */
 } ferry__acceptor;

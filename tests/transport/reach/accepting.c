@@ -229,3 +229,70 @@ PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
     join_thread(&first);
     shut_door(service, listener);
 }
+
+/* ---- a crowd beside others that are busy ----------------------------------------------------- */
+
+enum { CROWD = 400, BUSY = 100 };
+
+/* Tasks that always want another turn, and when the crowd came. */
+static struct {
+    ferry_service *service;
+    ferry__mail mail; /* schedules them */
+    ferry__task tasks[BUSY];
+    unsigned turns, turns_before; /* theirs, when the second of the crowd had come */
+    atomic_uint came;
+    atomic_bool is_over;
+} busy;
+
+static ferry__turn be_busy(ferry__task *)
+{
+    busy.turns++;
+    return atomic_load(&busy.is_over) ? FERRY__TURN_OVER : FERRY__TURN_AGAIN;
+}
+
+static void begin_to_be_busy(ferry__mail *, bool)
+{
+    for (unsigned i = 0; i < BUSY; i++) {
+        busy.tasks[i].turn = be_busy;
+        ferry__owner_schedule(busy.service->owners[0], &busy.tasks[i]);
+    }
+}
+
+/* The first one holds the owner up until all have come. */
+static void count_in(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    hold_up(listener, stream, arg);
+    unsigned came = atomic_load(&busy.came) + 1;
+    if (came == 2)
+        busy.turns_before = busy.turns;
+    if (came == CROWD)
+        atomic_store(&busy.is_over, true);
+    atomic_store(&busy.came, came);
+}
+
+PROMISE(accepting, crowd_comes_in_as_fast_as_others_have_turns)
+{
+    const ferry_service_options one_owner = {.placement = FERRY_PLACEMENT_SHARED,
+                                             .shared_owners = 1};
+    int crowd[CROWD];
+    check_eq(ferry_service_create(&one_owner, &busy.service), 0);
+    ferry_listener *listener =
+        open_door(busy.service, (ferry_listen_options){.on_stream = count_in});
+    crowd[0] = come(listener);
+    while (!atomic_load(&is_held))
+        (void)sched_yield();
+    busy.mail.deliver = begin_to_be_busy;
+    ferry__owner_post(busy.service->owners[0], &busy.mail);
+    for (unsigned i = 1; i < CROWD; i++)
+        crowd[i] = come(listener);
+    atomic_store(&may_go_on, true);
+    for (unsigned i = 0; i < CROWD; i++) {
+        hear_greeting(crowd[i]);
+        close(crowd[i]);
+    }
+    check_eq(atomic_load(&busy.came), CROWD);
+    /* Some have come for each round of theirs, and not the same few for each: else 2,400. */
+    unsigned turns = busy.turns - busy.turns_before;
+    check(turns < 3 * CROWD);
+    shut_door(busy.service, listener);
+}
