@@ -135,9 +135,12 @@ bool ferry__owner_try_hold(ferry__owner *owner)
     return before > 0;
 }
 
-/* Wakes the owner if it sleeps, or has it started if it never was. */
+/* Wakes the owner if it sleeps, or has it started if it never was. One that posts to itself does
+ * not sleep, though it may have announced that: it looks for mail once more before it does. */
 static void rouse(ferry__owner *owner, bool urgent)
 {
+    if (ferry__owner_is_current(owner))
+        return;
     ferry__bed bed = ferry__wake_claim(&owner->wake, urgent);
     if (bed == FERRY__AWAKE)
         return;
@@ -157,7 +160,7 @@ static void rouse(ferry__owner *owner, bool urgent)
 void ferry__owner_release(ferry__owner *owner)
 {
     /* L0: pairs with L1: it is seen asleep here, or sees that nobody holds it any more. */
-    if (atomic_fetch_sub(&owner->holds, 1) == 1 && !ferry__owner_is_current(owner))
+    if (atomic_fetch_sub(&owner->holds, 1) == 1)
         rouse(owner, true);
 }
 

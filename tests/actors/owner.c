@@ -634,3 +634,59 @@ PROMISE(owner, thread_that_is_no_owners_frees_buffers)
     check(ferry__buffer_take() == NULL);
     allow_allocations();
 }
+
+/* ---- mail to oneself ------------------------------------------------------------------------- */
+
+static atomic_uint rings; /* by owners */
+
+WRAPPED(void, ferry__wake_ring, (ferry__wake * wake, ferry__bed bed))
+{
+    if (ferry__thread_current()->owner != NULL)
+        atomic_fetch_add(&rings, 1);
+    __real_ferry__wake_ring(wake, bed);
+}
+
+/* A task posts one mail, and that, which comes when the owner has announced that it sleeps, the
+ * other. */
+static struct {
+    ferry__mail begin, one, other;
+    ferry__task task;
+    ferry__owner *owner;
+    atomic_bool has_come;
+} echo;
+
+static void come_back(ferry__mail *, bool)
+{
+    atomic_store(&echo.has_come, true);
+}
+
+static void post_other(ferry__mail *, bool)
+{
+    echo.other.deliver = come_back;
+    ferry__owner_post(echo.owner, &echo.other);
+}
+
+static ferry__turn post_one(ferry__task *)
+{
+    echo.one.deliver = post_other;
+    ferry__owner_let_gather(echo.owner); /* it does not look out for it */
+    ferry__owner_post(echo.owner, &echo.one);
+    return FERRY__TURN_OVER;
+}
+
+static void schedule_it(ferry__mail *, bool)
+{
+    echo.task.turn = post_one;
+    ferry__owner_schedule(echo.owner, &echo.task);
+}
+
+PROMISE(owner, one_that_posts_to_itself_wakes_nobody_and_misses_nothing)
+{
+    echo.owner = owner_start();
+    echo.begin.deliver = schedule_it;
+    ferry__owner_post(echo.owner, &echo.begin);
+    while (!atomic_load(&echo.has_come))
+        (void)sched_yield();
+    owner_end(echo.owner);
+    check_eq(atomic_load(&rings), 0);
+}

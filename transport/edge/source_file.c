@@ -133,13 +133,15 @@ static bool has_known_size(const struct stat *status)
     return S_ISREG(status->st_mode) && status->st_size > 0;
 }
 
-/* Where reading begins, and whether there is such a thing. An ordinary file whose position does not
- * matter is not asked: this is done for every file that is sent. */
+/* Where reading begins, and whether there is such a thing. A socket, and an ordinary file whose
+ * position does not matter, are not asked: this is done for all that is sent. */
 static int find_start(ferry__source *source, const struct stat *status)
 {
     bool at_position = source->asked_offset == FERRY_CURRENT && source->path == NULL;
     off_t position = 0;
-    if (at_position || !has_known_size(status))
+    if (S_ISSOCK(status->st_mode))
+        position = -1;
+    else if (at_position || !has_known_size(status))
         position = lseek(source->fd, 0, SEEK_CUR);
     source->is_seekable = position >= 0;
     if (source->asked_offset == FERRY_CURRENT)

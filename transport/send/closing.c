@@ -161,13 +161,19 @@ static void detach(ferry_stream *stream)
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
+/* What has ended already is not ended once more, unless a confirmed close asks how it is. */
+static int shut_down(ferry_stream *stream)
+{
+    return stream->is_shut && stream->linger == NULL ? 0 : ferry__link_shut_down(&stream->link);
+}
+
 bool ferry__closing_start(ferry_stream *stream)
 {
     if (stream->close_request->detached != NULL) {
         start_detaching(stream);
         return true;
     }
-    int error = ferry__link_shut_down(&stream->link);
+    int error = shut_down(stream);
     bool may_wait = !stream->has_given_up && stream->owner->start_error == 0;
     if (error == -EAGAIN && may_wait)
         return false;

@@ -194,6 +194,25 @@ static ferry__owner *least_loaded(const ferry_service *service)
     return best;
 }
 
+/* How much more than the least loaded one the calling owner may have, and still be chosen. */
+enum { SLACK = 4 };
+
+/*
+ * The calling owner, if it is one of these and has hardly more to do than the others: what it makes
+ * in a callback mostly goes with what it was called for, as a proxy's two connections do. On
+ * another owner each message between them would wake a thread.
+ */
+static ferry__owner *choose(const ferry_service *service)
+{
+    ferry__owner *least = least_loaded(service);
+    for (unsigned i = 0; i < service->owner_count; i++) {
+        ferry__owner *owner = service->owners[i];
+        if (ferry__owner_is_current(owner))
+            return ferry__owner_load(owner) <= ferry__owner_load(least) + SLACK ? owner : least;
+    }
+    return least;
+}
+
 int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
                               ferry__calls *calls, ferry__owner **ret_owner)
 {
@@ -214,7 +233,7 @@ int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner
     (void)pthread_mutex_lock(&service->mutex);
     bool is_ending = service->is_ending;
     if (!is_ending) {
-        *ret_owner = least_loaded(service);
+        *ret_owner = choose(service);
         ferry__owner_hold(*ret_owner);
     }
     (void)pthread_mutex_unlock(&service->mutex);

@@ -140,7 +140,8 @@ int ferry__service_make_owner(ferry_service *service, const char *name, size_t s
 size_t ferry__service_chunk(const ferry_service *service, const ferry__owner *owner, bool over_tcp);
 
 /*
- * Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN.
+ * Chooses one of the service's own owners: the least loaded, or the calling one if that has hardly
+ * more to do. Gives a hold. @return 0, -ESHUTDOWN.
  */
 int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner);
 

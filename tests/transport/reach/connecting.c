@@ -899,3 +899,46 @@ PROMISE_BOTH(connecting, any_failing_allocation_is_refused_or_settles_and_leaks_
         check(memory.failures > 5);
     }
 }
+
+/* ---- whose connections are ------------------------------------------------------------------- */
+
+enum { MADE = 20 };
+
+/* What a callback on an owner makes. */
+typedef struct made_there {
+    ferry_service *service;
+    int fds[MADE];
+    ferry_stream *streams[MADE];
+} made_there;
+
+static void make_many(ferry_promise *, const ferry_result *, void *arg)
+{
+    made_there *all = arg;
+    for (unsigned i = 0; i < MADE; i++)
+        all->streams[i] = stream_adopt(all->service, all->fds[i]);
+}
+
+PROMISE(connecting, what_a_callback_makes_stays_with_its_owner_while_others_have_no_less_to_do)
+{
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
+    made_there all = {.service = s.service};
+    int theirs[MADE];
+    unsigned with_it = 0;
+    for (unsigned i = 0; i < MADE; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        all.fds[i] = both.ours;
+        theirs[i] = both.theirs;
+    }
+    const ferry_request_options options = {.on_owner = make_many, .on_owner_arg = &all};
+    ferry_promise *written;
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &written), 0);
+    check_outcome(written, .error = 0, .sent = 1);
+    for (unsigned i = 0; i < MADE; i++) {
+        bool is_with_it = all.streams[i]->owner == s.stream->owner;
+        check(is_with_it || i >= 4);
+        with_it += is_with_it;
+        check_eq(close_stream(all.streams[i]).error, 0);
+        close(theirs[i]);
+    }
+    check(with_it <= MADE / 2 + 2); /* it is one of two */
+}

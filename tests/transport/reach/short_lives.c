@@ -500,6 +500,19 @@ PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
     }
 }
 
+PROMISE_BOTH(short_lives, close_does_not_end_once_more_what_was_shut_down)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
+        ferry_promise *shut;
+        check_eq(ferry_stream_shutdown(s.stream, &shut), 0);
+        check_outcome(shut, .error = 0);
+        forget_calls();
+        check_eq(stage_close_stream(&s).error, 0);
+        check_eq(atomic_load(&made[SHUTDOWN]), 0);
+    }
+}
+
 /* ---- relays ---------------------------------------------------------------------------------- */
 
 PROMISE(short_lives, relayed_message_is_received_and_sent_and_nothing_is_asked_in_vain)
