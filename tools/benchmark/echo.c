@@ -21,6 +21,8 @@ void echo_send_at_once(int fd)
 
 typedef struct caller {
     const shape_run *run;
+    int listener;
+    bool is_anew; /* each message has a connection of its own */
     int events;
     size_t left;      /* messages that are still to come back, of all connections */
     size_t *arriving; /* of each connection's message: bytes that are still to come back */
@@ -35,9 +37,9 @@ static int send_message(caller *c, size_t i)
     return count == (ssize_t)c->arriving[i] ? 0 : -EPIPE;
 }
 
-static int call(caller *c, int listener, size_t i)
+static int call(caller *c, size_t i)
 {
-    c->fds[i] = sockets_connect(listener, 0);
+    c->fds[i] = sockets_connect(c->listener, 0);
     if (c->fds[i] < 0)
         return c->fds[i];
     echo_send_at_once(c->fds[i]);
@@ -56,18 +58,24 @@ static int hear(caller *c, size_t i)
     c->arriving[i] -= (size_t)count;
     if (c->arriving[i] > 0 || --c->left == 0)
         return 0;
-    return send_message(c, i);
+    if (!c->is_anew)
+        return send_message(c, i);
+    (void)close(c->fds[i]);
+    return call(c, i);
 }
 
-int echo_call(int listener, void *run)
+static int call_all(int listener, const shape_run *what, bool is_anew)
 {
-    const shape_run *what = run;
-    caller c = {.run = what, .events = epoll_create1(0), .left = what->operations};
+    caller c = {.run = what,
+                .listener = listener,
+                .is_anew = is_anew,
+                .events = epoll_create1(0),
+                .left = what->operations};
     c.arriving = calloc(what->of->count, sizeof *c.arriving);
     c.fds = calloc(what->of->count, sizeof *c.fds);
     int error = c.arriving != NULL && c.fds != NULL ? 0 : -ENOMEM;
     for (size_t i = 0; i < what->of->count && error == 0; i++)
-        error = call(&c, listener, i);
+        error = call(&c, i);
     while (c.left > 0 && error == 0) {
         struct epoll_event ready[64];
         int count = epoll_wait(c.events, ready, sizeof ready / sizeof ready[0], -1);
@@ -75,6 +83,16 @@ int echo_call(int listener, void *run)
             error = hear(&c, ready[i].data.u64);
     }
     return error;
+}
+
+int echo_call(int listener, void *run)
+{
+    return call_all(listener, run, false);
+}
+
+int echo_call_anew(int listener, void *run)
+{
+    return call_all(listener, run, true);
 }
 
 /* ---- who sends it back ----------------------------------------------------------------------- */

@@ -18,6 +18,9 @@ void echo_send_at_once(int fd);
  */
 int echo_call(int listener, void *run);
 
+/* The same, with a connection for each message. */
+int echo_call_anew(int listener, void *run);
+
 /* Answers: sends back whatever comes, until the process ends. @return a negative errno */
 int echo_answer(int listener, void *unused);
 

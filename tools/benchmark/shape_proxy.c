@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A proxy: small messages to and fro through two relays for each client; beside one thread with an
- * epoll set, which receives and sends on.
+ * A proxy: small messages to and fro through two relays for each client, who stays or comes for one
+ * message; beside one thread with an epoll set, which receives and sends on.
  */
 #include "shape_kinds.h"
 
@@ -27,8 +27,9 @@ enum { MOST_FDS = 1024 };
 typedef struct proxy {
     int clients;      /* listens for those who call */
     int server;       /* the socket of who answers; its address */
-    int to[MOST_FDS]; /* of the thread: where what comes on a descriptor goes */
+    int to[MOST_FDS]; /* of the thread: where what comes on a descriptor goes; -1: nowhere more */
     ferry_service *service;
+    char address[32]; /* the server's, for ferry */
 } proxy;
 
 /* For a client that has come. @return the socket to the server, or a negative errno. */
@@ -62,13 +63,24 @@ static int accept_one(proxy *p, int events)
     return error != 0 ? error : watch(p, events, server, client);
 }
 
-/* A message fits into the socket's buffer, so that this never waits. At the end callers leave. */
-static int pass_on(const proxy *p, int from)
+static int pass_end_on(proxy *p, int from)
+{
+    int to = p->to[from];
+    if (to >= 0) {
+        (void)shutdown(to, SHUT_WR);
+        p->to[to] = -1;
+    }
+    return close(from);
+}
+
+/* A message fits into the socket's buffer, so that this never waits. */
+static int pass_on(proxy *p, int from)
 {
     static char data[64 * 1024];
     ssize_t count = recv(from, data, sizeof data, 0);
-    bool is_on = count > 0 && send(p->to[from], data, (size_t)count, MSG_NOSIGNAL) == count;
-    return is_on ? 0 : close(from);
+    bool is_on = count > 0 && p->to[from] >= 0 &&
+                 send(p->to[from], data, (size_t)count, MSG_NOSIGNAL) == count;
+    return is_on ? 0 : pass_end_on(p, from);
 }
 
 static void *pass_all_on(void *context)
@@ -101,15 +113,29 @@ static int relay_both(ferry_stream *client, ferry_stream *server)
     return error != 0 ? error : ferry_stream_relay(server, client, FERRY_TO_END, 0, NULL, NULL);
 }
 
+/* Both are closed once both relays are over: these have the last references. */
+static void on_connected(ferry_promise *promise, const ferry_result *result, void *client)
+{
+    ferry_stream *server;
+    int error = result->error != 0 ? result->error : ferry_promise_get_stream(promise, &server);
+    if (error == 0) {
+        error = relay_both(client, server);
+        (void)ferry_stream_unref(server);
+    }
+    if (error != 0)
+        (void)complain("proxy", error);
+    (void)ferry_stream_unref(client);
+}
+
+static const ferry_stream_options at_once = {.no_delay = true};
+
 static void on_stream(ferry_listener *listener, ferry_stream *client, void *arg)
 {
     (void)listener;
     const proxy *p = arg;
-    int fd = connect_on(p, 0);
-    ferry_stream *server;
-    int error = fd < 0 ? fd : ferry_stream_adopt(p->service, fd, NULL, &server);
-    if (error == 0)
-        error = relay_both(client, server);
+    const ferry_connect_options options = {
+        .stream = &at_once, .on_owner = on_connected, .on_owner_arg = ferry_stream_ref(client)};
+    int error = ferry_connect(p->service, p->address, &options, NULL);
     if (error != 0)
         (void)complain("proxy", error);
 }
@@ -117,6 +143,8 @@ static void on_stream(ferry_listener *listener, ferry_stream *client, void *arg)
 static int start_ferry(proxy *p)
 {
     int error = service_with_one_owner(&p->service);
+    if (error == 0)
+        error = sockets_address(p->server, p->address, sizeof p->address);
     if (error != 0)
         return error;
     char address[16];
@@ -125,7 +153,7 @@ static int start_ferry(proxy *p)
         .on_stream = on_stream,
         .on_stream_arg = p,
         .on_owner = true,
-        .stream = &(ferry_stream_options){.no_delay = true},
+        .stream = &at_once,
     };
     ferry_listener *listening;
     return ferry_listen(p->service, address, &options, &listening);
@@ -143,7 +171,8 @@ static int run(const shape_run *what, int (*start)(proxy *p), double ret_figures
         return -EMFILE;
     int error = helper_start(echo_answer, p.server, NULL, &answers); /* it ends with the process */
     if (error == 0)
-        error = helper_start(echo_call, p.clients, (void *)(uintptr_t)what, &calls);
+        error = helper_start(what->of->detail != NULL ? echo_call_anew : echo_call, p.clients,
+                             (void *)(uintptr_t)what, &calls);
     stopwatch watch = stopwatch_start();
     if (error == 0)
         error = start(&p);
@@ -163,15 +192,17 @@ static int with_relays(const shape_run *what, double ret_figures[FIGURES])
     return run(what, start_ferry, ret_figures);
 }
 
+static const bool anew = true; /* a connection for each message */
+
+#define PROXY(title, text, messages, how)                                                          \
+    {                                                                                              \
+        .name = title, .summary = text, SHAPE_FIGURES("messages/s"), .operations = messages,       \
+        .count = 64, .bytes = 1024, .detail = how,                                                 \
+        .ways = {{"an epoll thread", with_thread}, {"ferry", with_relays}},                        \
+    }
+
 const shape shape_proxy[] = {
-    {
-        .name = "proxy",
-        .summary = "messages of 1 KiB to and fro, 64 clients, TCP",
-        SHAPE_FIGURES("messages/s"),
-        .operations = 40 * 1000,
-        .count = 64,
-        .bytes = 1024,
-        .ways = {{"an epoll thread", with_thread}, {"ferry", with_relays}},
-    },
+    PROXY("proxy", "messages of 1 KiB to and fro, 64 clients, TCP", 40 * 1000, NULL),
+    PROXY("proxy-short", "the same, each by a connection of its own", 10 * 1000, &anew),
     {0},
 };
