@@ -575,6 +575,9 @@ static void go_on(ferry__owner *owner)
         look_at_fds(owner);
 }
 
+/* Whose a thread is that has no owner to work for any more. */
+static char nobody;
+
 static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
@@ -591,6 +594,7 @@ static void run_to_its_end(ferry__owner *owner)
     use_spares(NULL);
     ferry__thread_current()->step = NULL; /* steps are told to nobody: the owner may be gone */
     drop_spares(owner);
+    ferry__thread_current()->owner = &nobody; /* that memory may soon be another owner's */
 }
 
 /*
