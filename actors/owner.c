@@ -136,16 +136,19 @@ bool ferry__owner_try_hold(ferry__owner *owner)
 }
 
 /* Wakes the owner if it sleeps, or has it started if it never was. One that posts to itself does
- * not sleep, though it may have announced that: it looks for mail once more before it does. */
+ * not sleep, though it may have announced that: it looks for mail once more before it does. But it
+ * may be about to wait in a call. */
 static void rouse(ferry__owner *owner, bool urgent)
 {
-    if (ferry__owner_is_current(owner))
-        return;
     ferry__bed bed = ferry__wake_claim(&owner->wake, urgent);
     if (bed == FERRY__AWAKE)
         return;
     if (bed == FERRY__IN_CALL) {
         owner->exit->get_out(owner->exit);
+        ferry__wake_disclaim(&owner->wake);
+        return;
+    }
+    if (ferry__owner_is_current(owner)) {
         ferry__wake_disclaim(&owner->wake);
         return;
     }

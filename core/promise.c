@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -231,15 +232,27 @@ static void callback_release(void *arg)
     ferry__promise_unobserve(promise);
 }
 
-/* Runs the callback. If that ends its thread, the inbox releases the observer. */
 static void call_back(ferry__observer *observer)
 {
-    ferry__thread *thread = ferry__thread_current();
     ferry__promise_note_seen(observer->promise);
-    thread->if_ended_arg = observer;
-    thread->if_ended = callback_release;
     observer->callback(observer->promise, &observer->promise->result, observer->arg);
-    thread->if_ended = NULL;
+}
+
+/* The callback may end its thread. If there is nothing of the program's to release, the inbox
+ * releases the observer then. Else it is done before the thread's stack is gone. */
+static void call_back_guarded(ferry__observer *observer)
+{
+    ferry__thread *thread = ferry__thread_current();
+    if (observer == &observer->promise->first_observer) {
+        thread->if_ended_arg = observer;
+        thread->if_ended = callback_release;
+        call_back(observer);
+        thread->if_ended = NULL;
+    } else {
+        pthread_cleanup_push(callback_release, observer);
+        call_back(observer);
+        pthread_cleanup_pop(0);
+    }
 }
 
 /* On the observer's thread; where that has ended, only releases the observer. */
@@ -250,7 +263,7 @@ static void callback_deliver(ferry__mail *mail, bool receiver_gone)
         ferry__log(FERRY_LOG_WARNING,
                    "a thread ended before a callback that it had registered could run");
     else
-        call_back(observer);
+        call_back_guarded(observer);
     callback_release(observer);
 }
 

@@ -23,6 +23,7 @@ enum {
     /* Connections a turn: a flood of them delays the owner's streams by so much. */
     LEAST_BATCH = 16,
     MOST_BATCH = 256,
+    LONG_NS = 1000 * 1000, /* and beyond the least no longer than that */
     /* How much more than the least loaded one an owner may have and still take a connection at
      * once: so few that it shows in no balance, and several for each time that the others are
      * woken. */
@@ -680,6 +681,11 @@ static unsigned choose_batch(const ferry__acceptor *acceptor)
     return turns < LEAST_BATCH ? LEAST_BATCH : turns < MOST_BATCH ? turns : MOST_BATCH;
 }
 
+static bool has_taken_long(const ferry__acceptor *acceptor)
+{
+    return ferry__clock_now() - ferry__activity_since(&acceptor->owner->activity) >= LONG_NS;
+}
+
 /*
  * With nothing else to do the owner looks at its fds next, which tells whether another connection
  * waits. So it is not asked for in vain. @return whether to go on in another turn.
@@ -687,7 +693,7 @@ static unsigned choose_batch(const ferry__acceptor *acceptor)
 static bool accept_some(ferry__acceptor *acceptor)
 {
     unsigned batch = choose_batch(acceptor);
-    for (unsigned i = 0; i < batch; i++) {
+    for (unsigned i = 0; i < LEAST_BATCH || (i < batch && !has_taken_long(acceptor)); i++) {
         if (!accept_one(acceptor))
             return false;
         if (!ferry__owner_has_more(acceptor->owner)) {
@@ -713,7 +719,8 @@ static ferry__turn take_turn(ferry__task *task)
 
 static void schedule(ferry__acceptor *acceptor)
 {
-    count_turns(acceptor);
+    if (!acceptor->task.scheduled) /* else they are counted already */
+        count_turns(acceptor);
     ferry__owner_schedule(acceptor->owner, &acceptor->task);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -33,6 +34,7 @@ struct bucket {
 
 struct cache {
     struct site site; /* with a root of its own */
+    uint64_t seed;    /* of hashes: nobody outside can tell which paths have the same */
     int64_t looked_s; /* when it was last looked where the root is */
     struct cache_limits limits;
     struct cache_limits used; /* how much of each */
@@ -245,7 +247,7 @@ int cache_find(struct cache *cache, const struct target *target, struct entry **
     drop_passing(cache);
     if (!has_root(cache, now_s))
         return -EAGAIN;
-    uint64_t hash = XXH3_64bits(target->path, target->length);
+    uint64_t hash = XXH3_64bits_withSeed(target->path, target->length, cache->seed);
     struct place *place = find(cache, hash, target);
     if (place != NULL && entry_is_valid(&cache->site, place->entry, now_s)) {
         take_out_of_line(cache, place);
@@ -282,6 +284,7 @@ struct cache *cache_create(const struct site *site, const struct cache_limits *l
     if (cache == NULL)
         return NULL;
     cache->site = *site;
+    (void)getrandom(&cache->seed, sizeof cache->seed, GRND_NONBLOCK); /* else it stays 0 */
     cache->site.root = tree_open_root(site->directory);
     (void)http_date_now(&cache->looked_s);
     cache->limits = *limits;

@@ -5,7 +5,7 @@
  *
  * What a path names is looked at once a second at most: for so long an old version may be served.
  * The same holds for the root: while there is none nothing is served.
- * Names of files that are not there are not remembered, so nobody can push files out by asking for
+ * Names of files that are not there take no memory, so nobody can push files out by asking for
  * such names. At its limits the cache lets go of the file that was not asked for for longest, but
  * only for one that is asked for again: what a crawler asks for once pushes nothing out.
  */

@@ -124,7 +124,8 @@ int tree_look(int root, const char *path, struct stat *ret_status)
 
 bool tree_has_nothing(int root, const char *path)
 {
-    struct stat status;
-    return fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 &&
+    struct stat status; /* fstatat(2) takes "" for nothing, and it is the root */
+    return *path != '\0' &&
+           fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 &&
            errno == ENOENT;
 }
