@@ -110,6 +110,12 @@ unsigned ferry__owner_load(const ferry__owner *owner)
     return holds > ending ? holds - ending : 0; /* they are not of one moment */
 }
 
+bool ferry__owner_has_hardly_more(const ferry__owner *owner, const ferry__owner *other)
+{
+    enum { SLACK = 4 };
+    return ferry__owner_load(owner) <= ferry__owner_load(other) + SLACK;
+}
+
 void ferry__owner_begin_ending(ferry__owner *owner)
 {
     atomic_fetch_add(&owner->ending, 1);
@@ -145,19 +151,13 @@ static void rouse(ferry__owner *owner, bool urgent)
         return;
     if (bed == FERRY__IN_CALL) {
         owner->exit->get_out(owner->exit);
-        ferry__wake_disclaim(&owner->wake);
-        return;
-    }
-    if (ferry__owner_is_current(owner)) {
-        ferry__wake_disclaim(&owner->wake);
-        return;
-    }
-    if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
-        ferry__wake_ring(&owner->wake, bed);
-    } else {
+    } else if (owner->supervisor != NULL && !atomic_load(&owner->has_thread)) {
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
-        ferry__wake_disclaim(&owner->wake);
+    } else if (!ferry__owner_is_current(owner)) {
+        ferry__wake_ring(&owner->wake, bed);
+        return;
     }
+    ferry__wake_disclaim(&owner->wake);
 }
 
 void ferry__owner_release(ferry__owner *owner)

@@ -181,6 +181,10 @@ void ferry__owner_keep_thread(ferry__owner *owner);
  */
 unsigned ferry__owner_load(const ferry__owner *owner);
 
+/* Any thread. Whether it has hardly more to do than another: so little that it shows in no balance,
+ * and enough that a few go to the same before the other is woken. */
+bool ferry__owner_has_hardly_more(const ferry__owner *owner, const ferry__owner *other);
+
 /* The owner. A task of its has begun to wait for nothing but its end; or that wait is over. */
 void ferry__owner_begin_ending(ferry__owner *owner);
 void ferry__owner_end_ending(ferry__owner *owner);

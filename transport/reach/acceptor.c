@@ -24,10 +24,6 @@ enum {
     LEAST_BATCH = 16,
     MOST_BATCH = 256,
     LONG_NS = 1000 * 1000, /* and beyond the least no longer than that */
-    /* How much more than the least loaded one an owner may have and still take a connection at
-     * once: so few that it shows in no balance, and several for each time that the others are
-     * woken. */
-    SLACK = 4,
 };
 /* For so long an owner leaves connections; then it takes one. The other was called, and comes at
  * once if it can. */
@@ -525,7 +521,7 @@ static ferry__acceptor *find_better(ferry__acceptor *acceptor)
         if (load_of(other) < load_of(least) && !is_held_up(other))
             least = other;
     }
-    return load_of(least) + SLACK < load_of(acceptor) ? least : NULL;
+    return ferry__owner_has_hardly_more(acceptor->owner, least->owner) ? NULL : least;
 }
 
 /*

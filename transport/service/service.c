@@ -194,9 +194,6 @@ static ferry__owner *least_loaded(const ferry_service *service)
     return best;
 }
 
-/* How much more than the least loaded one the calling owner may have, and still be chosen. */
-enum { SLACK = 4 };
-
 /*
  * The calling owner, if it is one of these and has hardly more to do than the others: what it makes
  * in a callback mostly goes with what it was called for, as a proxy's two connections do. On
@@ -208,7 +205,7 @@ static ferry__owner *choose(const ferry_service *service)
     for (unsigned i = 0; i < service->owner_count; i++) {
         ferry__owner *owner = service->owners[i];
         if (ferry__owner_is_current(owner))
-            return ferry__owner_load(owner) <= ferry__owner_load(least) + SLACK ? owner : least;
+            return ferry__owner_has_hardly_more(owner, least) ? owner : least;
     }
     return least;
 }

@@ -16,7 +16,8 @@
  *              the next stream: up to 16 of them, and for some seconds 256. For tens to a few
  *              thousand streams.
  *   shared     a fixed number of actor threads own all streams. Each stream stays with the thread
- *              that had the fewest open. Streams take turns, a bounded chunk at a time. For
+ *              that had the fewest open; or, if a callback on one of them made it, with that one
+ *              while it has at most 4 more. Streams take turns, a bounded chunk at a time. For
  *              thousands of streams that are mostly idle or short.
  * With both a peer that does not read delays nobody, and every cancel, deadline and abort comes
  * through. If a thread of ferry's has to wait for another one it looks for it for some microseconds
