@@ -690,3 +690,44 @@ PROMISE(owner, one_that_posts_to_itself_wakes_nobody_and_misses_nothing)
     owner_end(echo.owner);
     check_eq(atomic_load(&rings), 0);
 }
+
+/* How often it was asked for. */
+typedef struct way_out {
+    ferry__exit exit;
+    unsigned asked;
+} way_out;
+
+static void come_out(ferry__exit *exit)
+{
+    ((way_out *)(void *)exit)->asked++;
+}
+
+/* As a generator does that is asked for bytes before the call is made. */
+static ferry__turn post_before_call(ferry__task *)
+{
+    way_out out = {.exit.get_out = come_out};
+    check(ferry__owner_enter_call(echo.owner, &out.exit));
+    echo.other.deliver = come_back;
+    ferry__owner_post(echo.owner, &echo.other);
+    check_eq(out.asked, 1);
+    check(ferry__owner_leave_call(echo.owner));
+    return FERRY__TURN_OVER;
+}
+
+static void schedule_call(ferry__mail *, bool)
+{
+    echo.task.turn = post_before_call;
+    ferry__owner_schedule(echo.owner, &echo.task);
+}
+
+PROMISE(owner, one_that_posts_to_itself_when_it_is_about_to_wait_in_a_call_gets_out)
+{
+    ferry__owner *front = owner_start();
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &ferry__calls_real, &echo.owner), 0);
+    echo.begin.deliver = schedule_call;
+    ferry__owner_post(echo.owner, &echo.begin);
+    while (!atomic_load(&echo.has_come))
+        (void)sched_yield();
+    supervised_end(echo.owner);
+    owner_end(front);
+}

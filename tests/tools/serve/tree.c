@@ -190,6 +190,19 @@ PROMISE(tree, without_proc_files_are_opened_too_and_nothing_else)
     close(directory);
 }
 
+PROMISE(tree, only_what_names_nothing_has_nothing)
+{
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    tree_put(&tree, "file", "x");
+    tree_link(&tree, "dangling", "none");
+    check(tree_has_nothing(tree.site.root, "none"));
+    check(tree_has_nothing(tree.site.root, "none/"));
+    check(!tree_has_nothing(tree.site.root, ""));
+    check(!tree_has_nothing(tree.site.root, "file"));
+    check(!tree_has_nothing(tree.site.root, "file/")); /* another errno */
+    check(!tree_has_nothing(tree.site.root, "dangling"));
+}
+
 PROMISE(tree, root_has_to_be_a_directory)
 {
     AT_END(tree_fell) struct grown_tree tree = tree_grow();
